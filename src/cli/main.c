@@ -1,0 +1,120 @@
+/*
+ * main.c
+ *	  The envcrypt command-line tool: makes and checks the local key file and
+ *	  shows the public parts of a sealed value.  Needs no server.
+ *
+ * docs/man/envcrypt.1 is its manual.
+ */
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "cli/cli.h"
+
+static const char help[] =
+"envcrypt makes and checks the root keys of the envcrypt extension.\n"
+"\n"
+"Usage:\n"
+"  envcrypt keygen [FILE] [--name NAME]        make a key file with one root key\n"
+"  envcrypt keygen [FILE] --add --name NAME    add a root key to a key file\n"
+"  envcrypt keygen [FILE] --verify             check a key file as the server does\n"
+"  envcrypt inspect HEX                        show the header of a sealed value\n"
+"  envcrypt inspect -                          the same, read from standard input\n"
+"  envcrypt --help | --version\n"
+"\n"
+"FILE defaults to ~/.envcrypt/root-keys.json of the current user, which for the\n"
+"server is the user it runs as:\n"
+"  runuser -u postgres -- envcrypt keygen\n"
+"\n"
+"The exit status is 0 on success, 1 on failure, 2 for a wrong command line.\n";
+
+static const struct
+{
+	const char *name;
+	int			(*run) (int argc, char **argv);
+}			commands[] = {
+	{"keygen", cli_keygen},
+	{"inspect", cli_inspect}
+};
+
+int
+cli_fail(const evc_err *err)
+{
+	fprintf(stderr, "envcrypt: %s\n", err->msg);
+	return CLI_FAILED;
+}
+
+int
+cli_usage(const char *fmt,...)
+{
+	va_list		args;
+
+	fputs("envcrypt: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputs("\nTry \"envcrypt --help\".\n", stderr);
+	return CLI_USAGE;
+}
+
+/* Secrets go neither into core files nor into files others can read. */
+static void
+protect_process(void)
+{
+	const struct rlimit none = {0, 0};
+
+	(void) setrlimit(RLIMIT_CORE, &none);
+#ifdef PR_SET_DUMPABLE
+	(void) prctl(PR_SET_DUMPABLE, 0);
+#endif
+	umask(S_IRWXG | S_IRWXO);
+}
+
+/* A full disk or closed pipe is a failure, too. */
+static int
+finish(int status)
+{
+	if ((fflush(stdout) != 0 || ferror(stdout)) && status == CLI_OK)
+	{
+		fputs("envcrypt: cannot write to standard output\n", stderr);
+		return CLI_FAILED;
+	}
+	return status;
+}
+
+static bool
+asks_help(const char *arg)
+{
+	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	protect_process();
+	if (argc < 2)
+		return cli_usage("no command was given");
+	if (asks_help(argv[1]) || (argc > 2 && asks_help(argv[2])))
+	{
+		fputs(help, stdout);
+		return finish(CLI_OK);
+	}
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
+	{
+		puts("envcrypt " ENVCRYPT_VERSION);
+		return finish(CLI_OK);
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+	{
+		if (strcmp(argv[1], commands[i].name) == 0)
+		{
+			opterr = 0;
+			return finish(commands[i].run(argc - 1, argv + 1));
+		}
+	}
+	return cli_usage("unknown command");
+}
