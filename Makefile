@@ -4,8 +4,9 @@ MODULE_big = envcrypt
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" envcrypt.control)
 
 CORE_OBJS = src/core/err.o src/core/secret.o src/core/registry.o src/core/codec.o \
-	src/core/kdf.o src/core/cipher.o src/core/xaes.o src/core/siv.o src/core/nonce.o \
-	src/core/envelope.o src/core/version.o src/core/wrap.o
+	src/core/kdf.o src/core/direct.o src/core/cipher.o src/core/selftest.o src/core/gcm.o \
+	src/core/xaes.o src/core/siv.o src/core/nonce.o src/core/envelope.o src/core/version.o \
+	src/core/wrap.o
 KMS_OBJS = src/kms/json.o src/kms/securefile.o src/kms/keyfile.o src/kms/local.o
 GLUE_OBJS = src/envcrypt.o
 OBJS = $(GLUE_OBJS) $(CORE_OBJS) $(KMS_OBJS)
@@ -94,13 +95,24 @@ install: install-cli
 uninstall: uninstall-cli
 .PHONY: install-cli uninstall-cli
 
+# Debian keeps a server's programs and manual pages off the path; the tool is
+# for people, so there it goes to /usr/local.
+ifneq ($(filter /usr/lib/postgresql/%,$(bindir)),)
+cli_bindir ?= /usr/local/bin
+cli_mandir ?= /usr/local/share/man
+else
+cli_bindir ?= $(bindir)
+cli_mandir ?= $(mandir)
+endif
+
 install-cli: $(CLI)
-	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'
-	$(INSTALL_PROGRAM) $(CLI) '$(DESTDIR)$(bindir)/envcrypt'
-	$(if $(MAN1),$(INSTALL_DATA) $(MAN1) '$(DESTDIR)$(mandir)/man1/')
+	$(MKDIR_P) '$(DESTDIR)$(cli_bindir)' '$(DESTDIR)$(cli_mandir)/man1'
+	$(INSTALL_PROGRAM) $(CLI) '$(DESTDIR)$(cli_bindir)/envcrypt'
+	$(if $(MAN1),$(INSTALL_DATA) $(MAN1) '$(DESTDIR)$(cli_mandir)/man1/')
 
 uninstall-cli:
-	rm -f '$(DESTDIR)$(bindir)/envcrypt' $(patsubst docs/man/%,'$(DESTDIR)$(mandir)/man1/%',$(MAN1))
+	@echo 'DROP EXTENSION envcrypt comes before this, in every database that has it: without its library no value can be opened.'
+	rm -f '$(DESTDIR)$(cli_bindir)/envcrypt' $(patsubst docs/man/%,'$(DESTDIR)$(cli_mandir)/man1/%',$(MAN1))
 
 # ---- tests
 .PHONY: unit-tests unitcheck symcheck fuzz fuzzers
@@ -179,7 +191,7 @@ print-%:
 endif
 
 ## make                  build the module and src/cli/envcrypt for PG_CONFIG's server
-## make install          install both and the man page (DESTDIR, bindir, mandir honoured)
+## make install          install both and the man page (DESTDIR, cli_bindir, cli_mandir honoured)
 ## make uninstall        remove them
 ## make setup            install the packages "make check" needs
 ## make check            set up, build and run every test on private servers

@@ -1,25 +1,32 @@
 /*
  * cipher.c
- *	  AES modes over EVP: fetching, contexts, GCM, and the known-answer test.
+ *	  AES-256 contexts of either kind, and the choice of the kind.
  */
 #include "core/cipher.h"
 
 #include <limits.h>
 #include <string.h>
 
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/params.h>
 
-#include "core/envelope.h"
+#include "core/direct.h"
 #include "core/secret.h"
+#include "core/selftest.h"
+
+static const char *const names[EVC_MODES] = {
+	"AES-256-ECB", "AES-256-CBC", "AES-256-CTR", "AES-256-GCM"
+};
 
 /* Usable while pid is this process's. */
 static struct
 {
 	pid_t		pid;
-	evc_ciphers c;
+	EVP_CIPHER *fetched[EVC_MODES];
+	evc_direct	f[EVC_MODES];
+	bool		direct;			/* the one switch: f for all, or EVP for all */
 }			state;
+
+static bool evp_forced;
 
 evc_code
 evc_crypto_fail(evc_err *err, const char *what)
@@ -40,83 +47,6 @@ evc_auth_fail(evc_err *err)
 					"authentication failed: wrong context or modified data");
 }
 
-EVP_CIPHER_CTX *
-evc_cipher_ctx_new(const EVP_CIPHER *cipher, const uint8_t *key, evc_err *err)
-{
-	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-
-	if (ctx != NULL && EVP_EncryptInit_ex2(ctx, cipher, key, NULL, NULL) == 1)
-		return ctx;
-	(void) evc_crypto_fail(err, "a cipher key");
-	EVP_CIPHER_CTX_free(ctx);
-	return NULL;
-}
-
-bool
-evc_cipher_update(EVP_CIPHER_CTX *ctx, const uint8_t *in, size_t len, uint8_t *out)
-{
-	int			done = 0;
-
-	if (len == 0)
-		return true;
-	return len <= INT_MAX &&
-		EVP_CipherUpdate(ctx, out, &done, in, (int) len) == 1 &&
-		(size_t) done == len;
-}
-
-evc_code
-evc_gcm_seal(EVP_CIPHER_CTX *ctx, const uint8_t *iv, const evc_bytes ad[2],
-			 const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag, evc_err *err)
-{
-	OSSL_PARAM	get_tag[] = {
-		OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, EVC_TAG_BYTES),
-		OSSL_PARAM_END
-	};
-	uint8_t		nothing[EVC_BLOCK_BYTES];
-	int			done;
-
-	if (EVP_EncryptInit_ex2(ctx, NULL, NULL, iv, NULL) != 1 ||
-		!evc_cipher_update(ctx, ad[0].data, ad[0].len, NULL) ||
-		!evc_cipher_update(ctx, ad[1].data, ad[1].len, NULL) ||
-		!evc_cipher_update(ctx, in, len, out) ||
-		EVP_EncryptFinal_ex(ctx, nothing, &done) != 1 ||
-		EVP_CIPHER_CTX_get_params(ctx, get_tag) != 1)
-	{
-		evc_wipe(out, len);
-		return evc_crypto_fail(err, "AES-256-GCM encryption");
-	}
-	return EVC_OK;
-}
-
-evc_code
-evc_gcm_open(EVP_CIPHER_CTX *ctx, const uint8_t *iv, const evc_bytes ad[2],
-			 const uint8_t *in, size_t len, const uint8_t *tag, uint8_t *out,
-			 evc_err *err)
-{
-	/* Given with the IV: a separate call for the tag costs a lookup by name. */
-	OSSL_PARAM	set_tag[] = {
-		OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, (void *) tag, EVC_TAG_BYTES),
-		OSSL_PARAM_END
-	};
-	uint8_t		nothing[EVC_BLOCK_BYTES];
-	int			done;
-
-	if (EVP_DecryptInit_ex2(ctx, NULL, NULL, iv, set_tag) != 1 ||
-		!evc_cipher_update(ctx, ad[0].data, ad[0].len, NULL) ||
-		!evc_cipher_update(ctx, ad[1].data, ad[1].len, NULL) ||
-		!evc_cipher_update(ctx, in, len, out))
-	{
-		evc_wipe(out, len);
-		return evc_crypto_fail(err, "AES-256-GCM decryption");
-	}
-	if (EVP_DecryptFinal_ex(ctx, nothing, &done) != 1)
-	{
-		evc_wipe(out, len);
-		return evc_auth_fail(err);
-	}
-	return EVC_OK;
-}
-
 void
 evc_block_double(uint8_t block[EVC_BLOCK_BYTES])
 {
@@ -128,89 +58,139 @@ evc_block_double(uint8_t block[EVC_BLOCK_BYTES])
 		(uint8_t) (block[EVC_BLOCK_BYTES - 1] << 1 ^ (0x87 & (0 - carry)));
 }
 
-/* Seal and open zero bytes under ctx; the tag must be the published one. */
 static bool
-gcm_answers(EVP_CIPHER_CTX *ctx, size_t len, const uint8_t *expected)
+make_direct(evc_cipher *c, evc_mode mode)
 {
-	static const uint8_t zero[EVC_BLOCK_BYTES];
-	const evc_bytes none[2] = {{NULL, 0}, {NULL, 0}};
-	uint8_t		sealed[EVC_BLOCK_BYTES];
-	uint8_t		opened[EVC_BLOCK_BYTES];
-	uint8_t		tag[EVC_TAG_BYTES] = {0};
-
-	if (evc_gcm_seal(ctx, zero, none, zero, len, sealed, tag, NULL) != EVC_OK ||
-		!evc_equal(tag, expected, sizeof(tag)))
-		return false;
-	if (evc_gcm_open(ctx, zero, none, sealed, len, tag, opened, NULL) != EVC_OK ||
-		!evc_equal(opened, zero, len))
-		return false;
-
-	/* OpenSSL has accepted what it must not before: look, do not believe. */
-	tag[15] ^= 1;
-	return evc_gcm_open(ctx, zero, none, sealed, len, tag, opened, NULL) == EVC_AUTH_FAILED &&
-		evc_gcm_open(ctx, zero, none, sealed, len, zero, opened, NULL) == EVC_AUTH_FAILED;
+	c->f = &state.f[mode];
+	c->direct = c->f->newctx(c->f->provider);
+	return c->direct != NULL;
 }
 
-/* Test cases 13 and 14 of the GCM specification (McGrew and Viega). */
-static evc_code
-gcm_self_test(const EVP_CIPHER *gcm, evc_err *err)
+static bool
+make_evp(evc_cipher *c, evc_mode mode)
 {
-	static const uint8_t key[EVC_KEY_BYTES];
-	static const uint8_t tag13[EVC_TAG_BYTES] = {
-		0x53, 0x0f, 0x8a, 0xfb, 0xc7, 0x45, 0x36, 0xb9,
-		0xa9, 0x63, 0xb4, 0xf1, 0xc4, 0xcb, 0x73, 0x8b
-	};
-	static const uint8_t tag14[EVC_TAG_BYTES] = {
-		0xd0, 0xd1, 0xc8, 0xa7, 0x99, 0x99, 0x6b, 0xf0,
-		0x26, 0x5b, 0x98, 0xb5, 0xd4, 0x8a, 0xb9, 0x19
-	};
-	EVP_CIPHER_CTX *ctx = evc_cipher_ctx_new(gcm, key, err);
-	bool		passed;
+	c->evp = EVP_CIPHER_CTX_new();
+	return c->evp != NULL &&
+		EVP_EncryptInit_ex2(c->evp, state.fetched[mode], NULL, NULL, NULL) == 1;
+}
 
-	if (ctx == NULL)
-		return EVC_CRYPTO;
-	passed = gcm_answers(ctx, 0, tag13) && gcm_answers(ctx, sizeof(tag14), tag14);
-	EVP_CIPHER_CTX_free(ctx);
+evc_code
+evc_cipher_key(evc_cipher *c, evc_mode mode, const uint8_t *key, evc_err *err)
+{
+	evc_code	code;
+	bool		done = true;
+
+	if (c->direct == NULL && c->evp == NULL)
+	{
+		if ((code = evc_cipher_prepare(err)) != EVC_OK)
+			return code;
+		done = state.direct && !evp_forced ? make_direct(c, mode) : make_evp(c, mode);
+	}
+	done = done && (c->f != NULL ?
+					c->f->encrypt_init(c->direct, key, EVC_KEY_BYTES, NULL, 0, NULL) == 1 :
+					EVP_EncryptInit_ex2(c->evp, NULL, key, NULL, NULL) == 1);
+	if (done)
+		return EVC_OK;
+	(void) evc_crypto_fail(err, "a cipher key");
+	evc_cipher_clear(c);
+	return EVC_CRYPTO;
+}
+
+void
+evc_cipher_clear(evc_cipher *c)
+{
+	if (c->direct != NULL)
+		c->f->freectx(c->direct);
+	EVP_CIPHER_CTX_free(c->evp);
+	memset(c, 0, sizeof(*c));
+}
+
+bool
+evc_cipher_start(evc_cipher *c, const uint8_t *iv, size_t len)
+{
+	if (c->f != NULL)
+		return c->f->encrypt_init(c->direct, NULL, 0, iv, len, NULL) == 1;
+	return EVP_EncryptInit_ex2(c->evp, NULL, NULL, iv, NULL) == 1;
+}
+
+/*
+ * A provider wants room for all bytes even where it writes none, as for
+ * associated data.
+ */
+bool
+evc_cipher_update(evc_cipher *c, const uint8_t *in, size_t len, uint8_t *out)
+{
+	size_t		done = 0;
+	int			evp_done = 0;
+
+	if (len == 0)
+		return true;
+	if (c->f != NULL)
+		return c->f->update(c->direct, out, &done, len, in, len) == 1 && done == len;
+	return len <= INT_MAX &&
+		EVP_CipherUpdate(c->evp, out, &evp_done, in, (int) len) == 1 &&
+		(size_t) evp_done == len;
+}
+
+void
+evc_cipher_force_evp(bool force)
+{
+	evp_forced = force;
+}
+
+/* Whether the provider's functions for a mode are there and do what EVP does. */
+static bool
+direct_works(evc_mode mode)
+{
+	evc_cipher	direct = {NULL, NULL, NULL};
+	evc_cipher	evp = {NULL, NULL, NULL};
+	bool		works = evc_direct_find(state.fetched[mode], names[mode], &state.f[mode]) &&
+		make_direct(&direct, mode) && make_evp(&evp, mode) &&
+		evc_selftest_agree(mode, &evp, &direct);
+
+	evc_cipher_clear(&direct);
+	evc_cipher_clear(&evp);
+	return works;
+}
+
+/* Try what EVP gives, then whether it can be had directly. */
+static evc_code
+test_and_choose(evc_err *err)
+{
+	evc_cipher	gcm = {NULL, NULL, NULL};
+	bool		passed = make_evp(&gcm, EVC_GCM) && evc_selftest_gcm(&gcm);
+
+	evc_cipher_clear(&gcm);
+	state.direct = passed;
+	for (int mode = 0; mode < EVC_MODES && state.direct; mode++)
+		state.direct = direct_works((evc_mode) mode);
+	ERR_clear_error();
 	if (!passed)
 		return evc_fail(err, EVC_CRYPTO, "AES-256-GCM of this OpenSSL fails its self-test");
 	return EVC_OK;
 }
 
-static void
-free_ciphers(evc_ciphers *c)
-{
-	EVP_CIPHER_free(c->ecb);
-	EVP_CIPHER_free(c->cbc);
-	EVP_CIPHER_free(c->ctr);
-	EVP_CIPHER_free(c->gcm);
-	memset(c, 0, sizeof(*c));
-}
-
-const evc_ciphers *
-evc_ciphers_get(evc_err *err)
+evc_code
+evc_cipher_prepare(evc_err *err)
 {
 	pid_t		pid = evc_pid();
-	evc_ciphers c;
+	evc_code	code = EVC_OK;
 
 	if (state.pid == pid)
-		return &state.c;
+		return EVC_OK;
 
-	c.ecb = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
-	c.cbc = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
-	c.ctr = EVP_CIPHER_fetch(NULL, "AES-256-CTR", NULL);
-	c.gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-	if (c.ecb == NULL || c.cbc == NULL || c.ctr == NULL || c.gcm == NULL)
+	memset(state.fetched, 0, sizeof(state.fetched));
+	for (int mode = 0; mode < EVC_MODES && code == EVC_OK; mode++)
 	{
-		(void) evc_crypto_fail(err, "to provide AES-256");
-		free_ciphers(&c);
-		return NULL;
+		state.fetched[mode] = EVP_CIPHER_fetch(NULL, names[mode], NULL);
+		if (state.fetched[mode] == NULL)
+			code = evc_crypto_fail(err, "to provide AES-256");
 	}
-	if (gcm_self_test(c.gcm, err) != EVC_OK)
-	{
-		free_ciphers(&c);
-		return NULL;
-	}
-	state.c = c;
-	state.pid = pid;
-	return &state.c;
+	if (code == EVC_OK)
+		code = test_and_choose(err);
+	if (code == EVC_OK)
+		state.pid = pid;
+	for (int mode = 0; mode < EVC_MODES && code != EVC_OK; mode++)
+		EVP_CIPHER_free(state.fetched[mode]);
+	return code;
 }

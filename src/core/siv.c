@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#include "core/cipher.h"
 #include "core/envelope.h"
 
 #define BUF_BYTES 1024			/* a multiple of the block */
@@ -74,14 +73,14 @@ cmac(evc_siv *s, const evc_bytes in[2], const uint8_t *end, uint8_t *out)
 	size_t		left = in[0].len + in[1].len;
 	size_t		used = left + EVC_BLOCK_BYTES;
 	size_t		step;
-	bool		ok = EVP_EncryptInit_ex2(s->mac, NULL, NULL, zero_iv, NULL) == 1;
+	bool		ok = evc_cipher_start(&s->mac, zero_iv, sizeof(zero_iv));
 
 	/* Stop early enough to keep the last 16 bytes, wherever they end. */
 	while (ok && left > sizeof(buf))
 	{
 		step = sizeof(buf) - EVC_BLOCK_BYTES;
 		take(part, buf, step);
-		ok = evc_cipher_update(s->mac, buf, step, buf);
+		ok = evc_cipher_update(&s->mac, buf, step, buf);
 		left -= step;
 	}
 	if (ok)
@@ -90,7 +89,7 @@ cmac(evc_siv *s, const evc_bytes in[2], const uint8_t *end, uint8_t *out)
 		if (end != NULL)
 			xor_block(buf + left - EVC_BLOCK_BYTES, end);
 		step = finish_block(s, buf, left);
-		ok = evc_cipher_update(s->mac, buf, step, buf);
+		ok = evc_cipher_update(&s->mac, buf, step, buf);
 		memcpy(out, buf + step - EVC_BLOCK_BYTES, EVC_BLOCK_BYTES);
 	}
 	evc_wipe(buf, used < sizeof(buf) ? used : sizeof(buf));
@@ -163,8 +162,8 @@ ctr(evc_siv *s, const uint8_t *siv, const uint8_t *in, size_t len, uint8_t *out)
 	memcpy(q, siv, sizeof(q));
 	q[8] &= 0x7f;
 	q[12] &= 0x7f;
-	return EVP_EncryptInit_ex2(s->ctr, NULL, NULL, q, NULL) == 1 &&
-		evc_cipher_update(s->ctr, in, len, out);
+	return evc_cipher_start(&s->ctr, q, sizeof(q)) &&
+		evc_cipher_update(&s->ctr, in, len, out);
 }
 
 evc_code
@@ -203,19 +202,18 @@ prepare(evc_siv *s, const evc_key keys[2], evc_err *err)
 {
 	static const uint8_t zero[EVC_BLOCK_BYTES];
 	const evc_bytes block[2] = {{zero, sizeof(zero)}, {NULL, 0}};
-	const evc_ciphers *c = evc_ciphers_get(err);
 
 	memset(s, 0, sizeof(*s));
-	if (c == NULL ||
-		(s->mac = evc_cipher_ctx_new(c->cbc, keys[0].b, err)) == NULL ||
-		(s->ctr = evc_cipher_ctx_new(c->ctr, keys[1].b, err)) == NULL)
+	if (evc_cipher_key(&s->mac, EVC_CBC, keys[0].b, err) != EVC_OK ||
+		evc_cipher_key(&s->ctr, EVC_CTR, keys[1].b, err) != EVC_OK)
 	{
 		evc_siv_clear(s);
 		return EVC_CRYPTO;
 	}
 
 	/* The subkeys: AES of zero, doubled once and twice. */
-	if (!evc_cipher_update(s->mac, zero, sizeof(zero), s->k1))
+	if (!evc_cipher_start(&s->mac, zero, sizeof(zero)) ||
+		!evc_cipher_update(&s->mac, zero, sizeof(zero), s->k1))
 		goto refused;
 	evc_block_double(s->k1);
 	memcpy(s->k2, s->k1, sizeof(s->k2));
@@ -299,7 +297,7 @@ evc_siv_init(evc_siv *s, const evc_key keys[2], evc_err *err)
 void
 evc_siv_clear(evc_siv *s)
 {
-	EVP_CIPHER_CTX_free(s->mac);
-	EVP_CIPHER_CTX_free(s->ctr);
+	evc_cipher_clear(&s->mac);
+	evc_cipher_clear(&s->ctr);
 	evc_wipe(s, sizeof(*s));
 }

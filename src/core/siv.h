@@ -10,8 +10,7 @@
 #ifndef EVC_SIV_H
 #define EVC_SIV_H
 
-#include <openssl/evp.h>
-
+#include "core/cipher.h"
 #include "core/evc.h"
 #include "core/secret.h"
 
@@ -20,8 +19,8 @@
 
 typedef struct evc_siv
 {
-	EVP_CIPHER_CTX *mac;		/* AES-256-CBC under the CMAC key */
-	EVP_CIPHER_CTX *ctr;		/* AES-256-CTR */
+	evc_cipher	mac;			/* AES-256-CBC under the CMAC key */
+	evc_cipher	ctr;			/* AES-256-CTR */
 	uint8_t		k1[16];			/* CMAC subkeys */
 	uint8_t		k2[16];
 	uint8_t		start[16];		/* doubled CMAC of a zero block: S2V's start */

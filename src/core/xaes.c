@@ -4,15 +4,15 @@
  *	  them.
  *
  * The table is searched front to back: 64 names of 24 bytes are 24 cache
- * lines in a row, and going through all of them costs about as much as setting
- * one IV.  A hash would have to be kept in step with the slots to save part of
- * that, and only where writers are many.
+ * lines in a row, and going through all of them costs a tenth of a miss.  A
+ * hash would have to be kept in step with the slots to save part of that, and
+ * only where writers are many.
  */
 #include "core/xaes.h"
 
 #include <string.h>
 
-#include "core/cipher.h"
+#include "core/gcm.h"
 
 #define SLOTS			64
 #define PREFIX_BYTES	12		/* of the nonce; the rest is the GCM IV */
@@ -33,7 +33,7 @@ static struct
 	uint64_t	clock;
 	subkey_name name[SLOTS];
 	uint64_t	used[SLOTS];	/* clock at the last change to this slot */
-	EVP_CIPHER_CTX *ctx[SLOTS];
+	evc_cipher	gcm[SLOTS];
 }			table;
 
 /*
@@ -49,7 +49,7 @@ enter_process(void)
 		return;
 	memset(table.name, 0, sizeof(table.name));
 	memset(table.used, 0, sizeof(table.used));
-	memset(table.ctx, 0, sizeof(table.ctx));
+	memset(table.gcm, 0, sizeof(table.gcm));
 	table.pid = pid;
 }
 
@@ -57,13 +57,13 @@ evc_code
 evc_xaes_init(evc_xaes *x, const evc_key *key, evc_err *err)
 {
 	static const uint8_t zero[EVC_BLOCK_BYTES];
-	const evc_ciphers *c = evc_ciphers_get(err);
+	evc_code	code;
 
 	memset(x, 0, sizeof(*x));
-	if (c == NULL || (x->block = evc_cipher_ctx_new(c->ecb, key->b, err)) == NULL)
-		return EVC_CRYPTO;
+	if ((code = evc_cipher_key(&x->block, EVC_ECB, key->b, err)) != EVC_OK)
+		return code;
 
-	if (!evc_cipher_update(x->block, zero, sizeof(zero), x->k1))
+	if (!evc_cipher_update(&x->block, zero, sizeof(zero), x->k1))
 	{
 		evc_xaes_clear(x);
 		return evc_crypto_fail(err, "AES-256");
@@ -81,12 +81,11 @@ evc_xaes_clear(evc_xaes *x)
 	{
 		if (table.name[i].id != x->id)
 			continue;
-		EVP_CIPHER_CTX_free(table.ctx[i]);	/* wipes the key schedule */
-		table.ctx[i] = NULL;
+		evc_cipher_clear(&table.gcm[i]);
 		table.used[i] = 0;
 		memset(&table.name[i], 0, sizeof(table.name[i]));
 	}
-	EVP_CIPHER_CTX_free(x->block);
+	evc_cipher_clear(&x->block);
 	evc_wipe(x, sizeof(*x));
 }
 
@@ -106,7 +105,7 @@ derive_subkey(evc_xaes *x, const uint8_t *prefix, evc_key *subkey, evc_err *err)
 		for (int j = 0; j < EVC_BLOCK_BYTES; j++)
 			block[j] ^= x->k1[j];
 	}
-	if (!evc_cipher_update(x->block, m, sizeof(m), subkey->b))
+	if (!evc_cipher_update(&x->block, m, sizeof(m), subkey->b))
 		return evc_crypto_fail(err, "AES-256");
 	return EVC_OK;
 }
@@ -116,28 +115,15 @@ static evc_code
 fill_slot(size_t i, evc_xaes *x, const subkey_name *name, evc_err *err)
 {
 	evc_key		subkey = {{0}};
-	evc_code	code = EVC_CRYPTO;
-	const evc_ciphers *c;
+	evc_code	code = derive_subkey(x, name->prefix, &subkey, err);
 
-	table.name[i].id = 0;
-	if (derive_subkey(x, name->prefix, &subkey, err) != EVC_OK)
-		goto out;
-
-	if (table.ctx[i] == NULL)
+	if (code == EVC_OK)
 	{
-		if ((c = evc_ciphers_get(err)) == NULL ||
-			(table.ctx[i] = evc_cipher_ctx_new(c->gcm, subkey.b, err)) == NULL)
-			goto out;
+		table.name[i].id = 0;
+		code = evc_cipher_key(&table.gcm[i], EVC_GCM, subkey.b, err);
 	}
-	else if (EVP_EncryptInit_ex2(table.ctx[i], NULL, subkey.b, NULL, NULL) != 1)
-	{
-		(void) evc_crypto_fail(err, "a cipher key");
-		goto out;
-	}
-	table.name[i] = *name;
-	code = EVC_OK;
-
-out:
+	if (code == EVC_OK)
+		table.name[i] = *name;
 	evc_wipe(&subkey, sizeof(subkey));
 	return code;
 }
@@ -168,8 +154,8 @@ oldest_slot(void)
 }
 
 /* A context keyed for this version and nonce; NULL with err filled. */
-static EVP_CIPHER_CTX *
-subkey_ctx(evc_xaes *x, const uint8_t *nonce, evc_err *err)
+static evc_cipher *
+subkey_gcm(evc_xaes *x, const uint8_t *nonce, evc_err *err)
 {
 	subkey_name name = {x->id, {0}, {0}};
 	size_t		i;
@@ -178,7 +164,7 @@ subkey_ctx(evc_xaes *x, const uint8_t *nonce, evc_err *err)
 	enter_process();
 	i = table.recent;
 	if (memcmp(&table.name[i], &name, sizeof(name)) == 0)
-		return table.ctx[i];
+		return &table.gcm[i];
 
 	if ((i = find_slot(&name)) == SLOTS)
 	{
@@ -190,18 +176,18 @@ subkey_ctx(evc_xaes *x, const uint8_t *nonce, evc_err *err)
 	/* Not needed while one slot is used on end: its stamp stays the newest. */
 	table.used[i] = ++table.clock;
 	table.recent = i;
-	return table.ctx[i];
+	return &table.gcm[i];
 }
 
 evc_code
 evc_xaes_seal(evc_xaes *x, const uint8_t *nonce, const evc_bytes ad[2],
 			  const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag, evc_err *err)
 {
-	EVP_CIPHER_CTX *ctx = subkey_ctx(x, nonce, err);
+	evc_cipher *gcm = subkey_gcm(x, nonce, err);
 
-	if (ctx == NULL)
+	if (gcm == NULL)
 		return EVC_CRYPTO;
-	return evc_gcm_seal(ctx, nonce + PREFIX_BYTES, ad, in, len, out, tag, err);
+	return evc_gcm_seal(gcm, nonce + PREFIX_BYTES, ad, in, len, out, tag, err);
 }
 
 evc_code
@@ -209,9 +195,9 @@ evc_xaes_open(evc_xaes *x, const uint8_t *nonce, const evc_bytes ad[2],
 			  const uint8_t *in, size_t len, const uint8_t *tag, uint8_t *out,
 			  evc_err *err)
 {
-	EVP_CIPHER_CTX *ctx = subkey_ctx(x, nonce, err);
+	evc_cipher *gcm = subkey_gcm(x, nonce, err);
 
-	if (ctx == NULL)
+	if (gcm == NULL)
 		return EVC_CRYPTO;
-	return evc_gcm_open(ctx, nonce + PREFIX_BYTES, ad, in, len, tag, out, err);
+	return evc_gcm_open(gcm, nonce + PREFIX_BYTES, ad, in, len, tag, out, err);
 }

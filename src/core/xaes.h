@@ -11,14 +11,13 @@
 #ifndef EVC_XAES_H
 #define EVC_XAES_H
 
-#include <openssl/evp.h>
-
+#include "core/cipher.h"
 #include "core/evc.h"
 #include "core/secret.h"
 
 typedef struct evc_xaes
 {
-	EVP_CIPHER_CTX *block;		/* AES-256-ECB under the working key */
+	evc_cipher	block;			/* AES-256-ECB under the working key */
 	uint8_t		k1[16];
 	uint64_t	id;				/* names this version in the subkey table */
 } evc_xaes;

@@ -309,7 +309,7 @@ evc_keyfile_open(const char *path, const evc_file_rule *rule, evc_keyfile **kf,
 	code = evc_securefile_read(path, rule, EVC_KEYFILE_MAX, &text, &why);
 	if (code == EVC_FILE_MISSING)
 		return evc_fail_errno(err, code, why.sys_errno,
-							  "key file %s%s does not exist: make it with \"envcrypt keygen\"",
+							  "key file %s%s does not exist",
 							  EVC_PATH_SHOWN(path));
 	if (code != EVC_OK)
 		return evc_fail_errno(err, code, why.sys_errno, "%s", why.msg);

@@ -265,7 +265,7 @@ test_open(void)
 		abort();
 	snprintf(path, sizeof(path), "%s/k.json", dir);
 	ok(evc_keyfile_open(path, &rule, &kf, &err) == EVC_FILE_MISSING && kf == NULL &&
-	   strstr(err.msg, path) != NULL && strstr(err.msg, "keygen") != NULL,
+	   strstr(err.msg, path) != NULL && strstr(err.msg, "does not exist") != NULL,
 	   "a missing file (%s)", err.msg);
 	f = fopen(path, "w");
 	setvbuf(f, NULL, _IONBF, 0);

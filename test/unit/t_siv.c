@@ -112,11 +112,21 @@ test_remembered_datum(void)
 	evc_siv_clear(&s);
 }
 
-int
-main(void)
+static void
+run_all(void)
 {
 	run_wycheproof("wycheproof/aes_siv_cmac_test.json", "keySize", 512, siv_vector);
 	test_against_evp();
 	test_remembered_datum();
+}
+
+int
+main(void)
+{
+	diag("the provider's contexts where this OpenSSL gives them");
+	run_all();
+	diag("EVP's contexts");
+	evc_cipher_force_evp(true);
+	run_all();
 	return done_testing();
 }
