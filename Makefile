@@ -8,7 +8,10 @@ CORE_OBJS = src/core/err.o src/core/secret.o src/core/registry.o src/core/codec.
 	src/core/xaes.o src/core/siv.o src/core/nonce.o src/core/envelope.o src/core/version.o \
 	src/core/wrap.o
 KMS_OBJS = src/kms/json.o src/kms/securefile.o src/kms/keyfile.o src/kms/local.o
-GLUE_OBJS = src/envcrypt.o
+GLUE_OBJS = src/envcrypt.o src/guc.o src/errors.o src/enc_bytea.o src/analyze.o \
+	src/catalog.o src/keytables.o src/keyadmin.o src/grants.o src/keycache.o src/keyxact.o src/localkeys.o \
+	src/text.o src/typed.o src/seal.o src/open.o src/info.o src/encrypt_trigger.o \
+	src/guard.o src/support.o
 OBJS = $(GLUE_OBJS) $(CORE_OBJS) $(KMS_OBJS)
 
 CLI = src/cli/envcrypt
@@ -18,7 +21,7 @@ MAN1 = $(wildcard docs/man/*.1)
 DATA = $(wildcard sql/envcrypt--*.sql)
 
 # sql/ holds install scripts as well, so the tests are named one by one.
-REGRESS =
+REGRESS = enc_bytea guard trigger functions errors grants typed usage
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress --encoding=UTF8
 ISOLATION =
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
