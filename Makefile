@@ -118,7 +118,7 @@ uninstall-cli:
 	rm -f '$(DESTDIR)$(cli_bindir)/envcrypt' $(patsubst docs/man/%,'$(DESTDIR)$(cli_mandir)/man1/%',$(MAN1))
 
 # ---- tests
-.PHONY: unit-tests unitcheck symcheck fuzz fuzzers
+.PHONY: unit-tests unitcheck symcheck fuzz fuzzers bench
 
 # The TAP tests start servers of their own, with a key file made for them.
 installcheck: export ENVCRYPT_CLI = $(abspath $(CLI))
@@ -149,6 +149,9 @@ symcheck: all
 # Compiled by symcheck, which adds a server header and expects that to fail.
 build/layer_probe.o: build/layer_probe.c
 	$(CC) $(CFLAGS) $(CPPFLAGS) -c $< -o $@
+
+bench:
+	@test/bench/run
 
 # ---- fuzzing: everything again with clang and the sanitizers, in build/fuzz
 FUZZ_CC ?= $(or $(wildcard $(CLANG)),clang)
@@ -203,4 +206,5 @@ endif
 ## make unitcheck        C unit tests, no server
 ## make symcheck         check layers and symbols
 ## make fuzz             FUZZ_SECONDS (60) of each fuzz target
+## make bench            benchmarks on a private server
 ## make clean            remove build products
