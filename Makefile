@@ -49,7 +49,7 @@ PG_CONFIG ?= pg_config
 # Targets that must work before a server is installed, and "check", whose name
 # PGXS takes for itself.  With one of them on the command line PGXS stays out;
 # the other goals on that line get a make of their own.
-HOUSE_GOALS = help setup check
+HOUSE_GOALS = help setup check quickstart quickstart-stop
 ifneq ($(filter $(HOUSE_GOALS),$(MAKECMDGOALS)),)
 
 PGXS_GOALS = $(filter-out $(HOUSE_GOALS),$(MAKECMDGOALS))
@@ -67,6 +67,12 @@ setup:
 
 check:
 	@scripts/check $(TESTS)
+
+quickstart:
+	@quickstart/run.sh
+
+quickstart-stop:
+	@quickstart/stop.sh
 
 else
 
@@ -207,4 +213,6 @@ endif
 ## make symcheck         check layers and symbols
 ## make fuzz             FUZZ_SECONDS (60) of each fuzz target
 ## make bench            benchmarks on a private server
+## make quickstart       a private server with sample data, and what it shows
+## make quickstart-stop  stop and remove it
 ## make clean            remove build products

@@ -1,0 +1,4 @@
+EXPLAIN (COSTS OFF)
+SELECT id, name, decrypt(phone) AS phone
+FROM customer
+WHERE email = ANY (search_terms(:'email', 'lookup'));
