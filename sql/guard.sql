@@ -155,7 +155,7 @@ CREATE TABLE eguard_parent (d enc_bytea(deterministic) PRIMARY KEY);
 -- one whole error
 CREATE UNIQUE INDEX eguard_t_v ON eguard_t (v);
 
-CREATE TYPE eguard_range AS RANGE (SUBTYPE = enc_bytea);
+CREATE TYPE eguard_range AS RANGE (SUBTYPE = enc_bytea, MULTIRANGE_TYPE_NAME = eguard_multirange);
 -- refused
 SELECT n, eguard_try(stmt) FROM (VALUES
 	(1, 'CREATE TABLE eguard_x (v enc_bytea UNIQUE)'),
@@ -186,7 +186,8 @@ SELECT n, eguard_try(stmt) FROM (VALUES
 	(26, 'CREATE UNIQUE INDEX ON eguard_t ((v::bytea))'),
 	(27, 'CREATE UNIQUE INDEX ON eguard_t (encode(v::bytea, ''hex''))'),
 	(28, 'CREATE TABLE eguard_x (v enc_bytea) PARTITION BY HASH ((v::bytea))'),
-	(29, 'CREATE TABLE eguard_x (v eguard_range UNIQUE)')
+	(29, 'CREATE TABLE eguard_x (v eguard_range UNIQUE)'),
+	(30, 'CREATE TABLE eguard_x (v eguard_multirange UNIQUE)')
 ) AS t(n, stmt) ORDER BY n;
 CREATE UNIQUE INDEX CONCURRENTLY eguard_t_cic ON eguard_t (v);
 -- what is left of it is in nobody's way
@@ -273,3 +274,28 @@ DROP DOMAIN eguard_dom2, eguard_dom, eguard_det;
 DROP TYPE eguard_row, eguard_detrow;
 DROP FUNCTION eguard_try;
 DROP ROLE eguard_stranger, eguard_user;
+
+-- Triggers on key tables that are not the guards come and go: those of foreign
+-- keys, and what their owner adds.  The guards are known by their function.
+CREATE TABLE eguard_fk (k text COLLATE "C" REFERENCES envcrypt.key (name));
+ALTER TABLE eguard_fk DROP CONSTRAINT eguard_fk_k_fkey;
+ALTER TABLE eguard_fk ADD FOREIGN KEY (k) REFERENCES envcrypt.key (name);
+DROP TABLE eguard_fk;
+CREATE FUNCTION eguard_note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+CREATE TRIGGER eguard_note AFTER INSERT ON envcrypt.audit_log FOR EACH ROW EXECUTE FUNCTION eguard_note();
+DROP TRIGGER eguard_note ON envcrypt.audit_log;
+ALTER TRIGGER guard_row ON envcrypt.key_grant RENAME TO eguard_renamed;
+ALTER TABLE envcrypt.key_grant DISABLE TRIGGER eguard_renamed;
+SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'envcrypt.key_grant'::regclass AND NOT tgisinternal ORDER BY tgname;
+ALTER TRIGGER eguard_renamed ON envcrypt.key_grant RENAME TO guard_row;
+
+-- A command that changes no type leaves other partitions alone: no lock on them.
+CREATE TABLE eguard_part (id int, v enc_bytea) PARTITION BY LIST (id);
+CREATE TABLE eguard_part_1 PARTITION OF eguard_part FOR VALUES IN (1);
+CREATE TABLE eguard_part_2 PARTITION OF eguard_part FOR VALUES IN (2);
+CREATE TABLE eguard_part_3 (id int, v enc_bytea);
+BEGIN;
+ALTER TABLE eguard_part ATTACH PARTITION eguard_part_3 FOR VALUES IN (3);
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN ('eguard_part_1'::regclass, 'eguard_part_2'::regclass);
+ROLLBACK;
+DROP TABLE eguard_part, eguard_part_3;

@@ -368,15 +368,22 @@ envcrypt_has_inert_grant(const char *key, const char *role)
 	return i.found;
 }
 
+bool
+envcrypt_find_key(const char *key, size_t keylen, KeyRow *row)
+{
+	char		name[EVC_NAME_MAX + 1];
+
+	if (!evc_name_valid(key, keylen))
+		return false;
+	memcpy(name, key, keylen);
+	name[keylen] = '\0';
+	return envcrypt_read_key(name, row);
+}
+
 uint8
 envcrypt_key_algorithm(const char *key, size_t keylen)
 {
-	char		name[EVC_NAME_MAX + 1];
 	KeyRow		row;
 
-	if (!evc_name_valid(key, keylen))
-		return 0;
-	memcpy(name, key, keylen);
-	name[keylen] = '\0';
-	return envcrypt_read_key(name, &row) ? row.algorithm : 0;
+	return envcrypt_find_key(key, keylen, &row) ? row.algorithm : 0;
 }

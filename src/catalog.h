@@ -61,6 +61,10 @@ typedef struct WrapRow
 extern bool envcrypt_is_key_table(Oid relid);
 
 extern bool envcrypt_read_key(const char *name, KeyRow *row);
+
+/* The same for what may not be the name of a key at all. */
+extern bool envcrypt_find_key(const char *key, size_t keylen, KeyRow *row);
+
 extern bool envcrypt_read_version(const uint8 *kvid, VersionRow *row);
 extern List *envcrypt_read_versions(const char *key);	/* of VersionRow * */
 extern List *envcrypt_read_wraps(const uint8 *kvid);	/* of WrapRow * */

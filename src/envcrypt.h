@@ -64,6 +64,12 @@ extern Oid	envcrypt_extension_oid(void);
  */
 extern uint8 envcrypt_key_algorithm(const char *key, size_t keylen);
 
+/*
+ * unique.c: refuse (0A000) uniqueness over randomized values in a table or
+ * index; children tells to look at its descendants too
+ */
+extern void envcrypt_check_uniqueness(Oid relid, bool children);
+
 /* guc.c, errors.c, guard.c, keyxact.c: called by _PG_init in this order */
 extern void envcrypt_guc_init(void);
 extern void envcrypt_errors_init(void);

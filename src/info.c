@@ -20,12 +20,18 @@ PG_FUNCTION_INFO_V1(envcrypt_enc_context);
 PG_FUNCTION_INFO_V1(envcrypt_enc_context_any);
 PG_FUNCTION_INFO_V1(envcrypt_enc_info);
 
+static void
+append_counted(StringInfo buf, size_t count, const char *part, size_t len)
+{
+	appendStringInfo(buf, "%zu:", count);
+	appendBinaryStringInfo(buf, part, len);
+	appendStringInfoChar(buf, ',');
+}
+
 void
 envcrypt_context_append(StringInfo buf, const char *part, size_t len)
 {
-	appendStringInfo(buf, "%zu:", len);
-	appendBinaryStringInfo(buf, part, len);
-	appendStringInfoChar(buf, ',');
+	append_counted(buf, len, part, len);
 }
 
 static void
@@ -45,9 +51,7 @@ refuse_parts(void)
 static void
 append_part(StringInfo buf, const char *part, size_t len)
 {
-	appendStringInfo(buf, "%zu:", envcrypt_text_to_utf8(part, len).len);
-	appendBinaryStringInfo(buf, part, len);
-	appendStringInfoChar(buf, ',');
+	append_counted(buf, envcrypt_text_to_utf8(part, len).len, part, len);
 }
 
 Datum

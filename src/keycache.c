@@ -136,14 +136,15 @@ make_cache(void)
 		return;
 	if (cache_context == NULL)
 	{
+		/* first what can fail: callbacks are registered once */
+		cache_context = AllocSetContextCreate(TopMemoryContext, "envcrypt key cache",
+											  ALLOCSET_DEFAULT_SIZES);
 		CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
 		CacheRegisterSyscacheCallback(AUTHOID, on_role_change, (Datum) 0);
 		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, on_role_change, (Datum) 0);
 		/* whose owner is the member of pg_database_owner */
 		CacheRegisterSyscacheCallback(DATABASEOID, on_role_change, (Datum) 0);
 		on_proc_exit(at_exit, (Datum) 0);
-		cache_context = AllocSetContextCreate(TopMemoryContext, "envcrypt key cache",
-											  ALLOCSET_DEFAULT_SIZES);
 	}
 	keys = make_table("envcrypt keys", EVC_NAME_MAX + 1, sizeof(CachedKey), HASH_STRINGS);
 	versions = make_table("envcrypt versions", EVC_KVID_BYTES, sizeof(CachedVersion), HASH_BLOBS);
@@ -322,7 +323,9 @@ typedef struct Request
 void
 envcrypt_refuse_unknown_key(const char *name, evc_bytes plaintext)
 {
-	if (envcrypt_key_algorithm((const char *) plaintext.data, plaintext.len) != 0)
+	KeyRow		row;
+
+	if (envcrypt_find_key((const char *) plaintext.data, plaintext.len, &row))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("key does not exist, and the value is the name of one"),

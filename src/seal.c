@@ -216,7 +216,7 @@ envcrypt_search_terms(PG_FUNCTION_ARGS)
 	key = text_to_cstring(key_arg(fcinfo, 1));
 	if (bound)
 		context = context_arg(fcinfo, 2);
-	if (!evc_name_valid(key, strlen(key)) || !envcrypt_read_key(key, &row))
+	if (!envcrypt_find_key(key, strlen(key), &row))
 		envcrypt_refuse_unknown_key(key, (evc_bytes) {(uint8_t *) VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)});
 	if (evc_algorithm_seals(row.algorithm) == EVC_SUITE_XAES)
 		ereport(ERROR,
