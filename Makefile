@@ -7,16 +7,17 @@ CORE_OBJS = src/core/err.o src/core/secret.o src/core/registry.o src/core/codec.
 	src/core/kdf.o src/core/direct.o src/core/cipher.o src/core/selftest.o src/core/gcm.o \
 	src/core/xaes.o src/core/siv.o src/core/nonce.o src/core/envelope.o src/core/version.o \
 	src/core/wrap.o
-KMS_OBJS = src/kms/json.o src/kms/securefile.o src/kms/keyfile.o src/kms/local.o
+KMS_OBJS = src/kms/json.o src/kms/securefile.o src/kms/keyfile.o src/kms/local.o src/kms/keyring.o
 GLUE_OBJS = src/envcrypt.o src/guc.o src/errors.o src/enc_bytea.o src/analyze.o \
 	src/catalog.o src/keytables.o src/keyadmin.o src/grants.o src/keycache.o src/keyxact.o src/localkeys.o \
 	src/text.o src/typed.o src/seal.o src/open.o src/info.o src/encrypt_trigger.o \
-	src/guard.o src/support.o src/unique.o
+	src/guard.o src/support.o src/keyexport.o src/keyimport.o src/exportread.o src/unique.o
 OBJS = $(GLUE_OBJS) $(CORE_OBJS) $(KMS_OBJS)
 
 CLI = src/cli/envcrypt
 CLI_OBJS = $(patsubst %.c,%.o,$(wildcard src/cli/*.c))
 MAN1 = $(wildcard docs/man/*.1)
+COMPLETION = completions/envcrypt.bash
 
 DATA = $(wildcard sql/envcrypt--*.sql)
 
@@ -113,15 +114,18 @@ else
 cli_bindir ?= $(bindir)
 cli_mandir ?= $(mandir)
 endif
+cli_completiondir ?= $(patsubst %/man,%,$(cli_mandir))/bash-completion/completions
 
 install-cli: $(CLI)
-	$(MKDIR_P) '$(DESTDIR)$(cli_bindir)' '$(DESTDIR)$(cli_mandir)/man1'
+	$(MKDIR_P) '$(DESTDIR)$(cli_bindir)' '$(DESTDIR)$(cli_mandir)/man1' \
+		'$(DESTDIR)$(cli_completiondir)'
 	$(INSTALL_PROGRAM) $(CLI) '$(DESTDIR)$(cli_bindir)/envcrypt'
 	$(if $(MAN1),$(INSTALL_DATA) $(MAN1) '$(DESTDIR)$(cli_mandir)/man1/')
+	$(INSTALL_DATA) $(COMPLETION) '$(DESTDIR)$(cli_completiondir)/envcrypt'
 
 uninstall-cli:
 	@echo 'DROP EXTENSION envcrypt comes before this, in every database that has it: without its library no value can be opened.'
-	rm -f '$(DESTDIR)$(cli_bindir)/envcrypt' $(patsubst docs/man/%,'$(DESTDIR)$(cli_mandir)/man1/%',$(MAN1))
+	rm -f '$(DESTDIR)$(cli_bindir)/envcrypt' '$(DESTDIR)$(cli_completiondir)/envcrypt' $(patsubst docs/man/%,'$(DESTDIR)$(cli_mandir)/man1/%',$(MAN1))
 
 # ---- tests
 .PHONY: unit-tests unitcheck symcheck fuzz fuzzers bench
@@ -203,7 +207,8 @@ print-%:
 endif
 
 ## make                  build the module and src/cli/envcrypt for PG_CONFIG's server
-## make install          install both and the man page (DESTDIR, cli_bindir, cli_mandir honoured)
+## make install          install both, man page and bash completion (DESTDIR, cli_bindir, cli_mandir,
+##                       cli_completiondir honoured)
 ## make uninstall        remove them
 ## make setup            install the packages "make check" needs
 ## make check            set up, build and run every test on private servers

@@ -40,6 +40,13 @@ envcrypt_arg(WriteArgs *args, Oid type, Datum value)
 }
 
 void
+envcrypt_arg_null(WriteArgs *args, Oid type)
+{
+	envcrypt_arg(args, type, (Datum) 0);
+	args->nulls[args->n - 1] = 'n';
+}
+
+void
 envcrypt_arg_text(WriteArgs *args, const char *value)
 {
 	envcrypt_arg(args, TEXTOID, CStringGetTextDatum(value));
@@ -93,21 +100,21 @@ execute(const char *sql, WriteArgs *args)
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a write to the key tables: %s", SPI_result_code_string(SPI_result));
-	if (SPI_execute_snapshot(plan, args->values, NULL,
+	if (SPI_execute_snapshot(plan, args->values, args->nulls,
 							 GetLatestSnapshot(), InvalidSnapshot, false, true, 0) < 0)
 		elog(ERROR, "could not write to the key tables: %s", SPI_result_code_string(SPI_result));
 	return SPI_processed;
 }
 
-uint64
-envcrypt_write(const char *sql, WriteArgs *args)
+/* As the tables' owner; SPI is connected. */
+static uint64
+execute_as_owner(const char *sql, WriteArgs *args)
 {
 	volatile uint64 rows = 0;
 	Oid			role;
 	int			context;
 
 	GetUserIdAndSecContext(&role, &context);
-	SPI_connect();
 	SetUserIdAndSecContext(tables_owner(), context | SECURITY_LOCAL_USERID_CHANGE);
 	writing = true;
 	PG_TRY();
@@ -120,8 +127,35 @@ envcrypt_write(const char *sql, WriteArgs *args)
 		SetUserIdAndSecContext(role, context);
 	}
 	PG_END_TRY();
+	return rows;
+}
+
+uint64
+envcrypt_write(const char *sql, WriteArgs *args)
+{
+	uint64		rows;
+
+	SPI_connect();
+	rows = execute_as_owner(sql, args);
 	SPI_finish();
 	return rows;
+}
+
+Datum
+envcrypt_query(const char *sql, WriteArgs *args)
+{
+	Datum		value = (Datum) 0;
+	bool		isnull = true;
+
+	SPI_connect();
+	if (execute_as_owner(sql, args) == 1)
+		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (isnull)
+		elog(ERROR, "a query of the key tables gave no value");
+	/* text, json and arrays: what every caller asks for */
+	value = SPI_datumTransfer(value, false, -1);
+	SPI_finish();
+	return value;
 }
 
 void

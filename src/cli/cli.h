@@ -15,6 +15,12 @@
 /* Each gets its own name as argv[0] and returns an exit status. */
 extern int	cli_keygen(int argc, char **argv);
 extern int	cli_inspect(int argc, char **argv);
+extern int	cli_keyring(int argc, char **argv);
+extern int	cli_decrypt(int argc, char **argv);
+
+/* What --help prints behind them. */
+extern const char cli_keyring_help[];
+extern const char cli_decrypt_help[];
 
 /* Say on standard error what failed, or how to ask; return the exit status. */
 extern int	cli_fail(const evc_err *err);

@@ -1,7 +1,7 @@
 /*
  * main.c
- *	  The envcrypt command-line tool: makes and checks the local key file and
- *	  shows the public parts of a sealed value.  Needs no server.
+ *	  The envcrypt command-line tool: makes and checks the local key file,
+ *	  checks exports of keys, and opens dumps.  Needs no server.
  *
  * docs/man/envcrypt.1 is its manual.
  */
@@ -16,7 +16,8 @@
 #include "cli/cli.h"
 
 static const char help[] =
-"envcrypt makes and checks the root keys of the envcrypt extension.\n"
+"envcrypt makes and checks the root keys of the envcrypt extension, and opens its\n"
+"values without it.\n"
 "\n"
 "Usage:\n"
 "  envcrypt keygen [FILE] [--name NAME]        make a key file with one root key\n"
@@ -24,11 +25,18 @@ static const char help[] =
 "  envcrypt keygen [FILE] --verify             check a key file as the server does\n"
 "  envcrypt inspect HEX                        show the header of a sealed value\n"
 "  envcrypt inspect -                          the same, read from standard input\n"
-"  envcrypt --help | --version\n"
+"  envcrypt keyring verify EXPORT              open every wrap of an export of keys\n"
+"  envcrypt decrypt --keyring EXPORT ..        open the values of a dump or CSV\n"
+"  envcrypt COMMAND --help | --help | --version\n"
 "\n"
 "FILE defaults to ~/.envcrypt/root-keys.json of the current user, which for the\n"
 "server is the user it runs as:\n"
 "  runuser -u postgres -- envcrypt keygen\n"
+"\n"
+"EXPORT is what the SQL function export_keyring() returned:\n"
+"  psql -XAtc 'SELECT envcrypt.export_keyring()' shop > keyring.json\n"
+"  envcrypt keyring verify keyring.json\n"
+"  pg_dump -E UTF8 shop | envcrypt decrypt --keyring keyring.json > clear.sql\n"
 "\n"
 "The exit status is 0 on success, 1 on failure, 2 for a wrong command line.\n";
 
@@ -36,9 +44,12 @@ static const struct
 {
 	const char *name;
 	int			(*run) (int argc, char **argv);
+	const char *help;
 }			commands[] = {
-	{"keygen", cli_keygen},
-	{"inspect", cli_inspect}
+	{"keygen", cli_keygen, help},
+	{"inspect", cli_inspect, help},
+	{"keyring", cli_keyring, cli_keyring_help},
+	{"decrypt", cli_decrypt, cli_decrypt_help}
 };
 
 int
@@ -92,6 +103,17 @@ asks_help(const char *arg)
 	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
+static const char *
+help_of(const char *command)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+	{
+		if (strcmp(command, commands[i].name) == 0)
+			return commands[i].help;
+	}
+	return help;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -100,7 +122,7 @@ main(int argc, char **argv)
 		return cli_usage("no command was given");
 	if (asks_help(argv[1]) || (argc > 2 && asks_help(argv[2])))
 	{
-		fputs(help, stdout);
+		fputs(help_of(argv[1]), stdout);
 		return finish(CLI_OK);
 	}
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)

@@ -106,6 +106,10 @@ is_kind(const json_t *value, evc_json_kind kind)
 			return json_is_string(value);
 		case EVC_JSON_INTEGER:
 			return json_is_integer(value);
+		case EVC_JSON_BOOLEAN:
+			return json_is_boolean(value);
+		case EVC_JSON_ARRAY:
+			return json_is_array(value);
 		case EVC_JSON_OBJECT:
 			return json_is_object(value);
 	}
@@ -118,6 +122,8 @@ kind_name(evc_json_kind kind)
 	static const char *const names[] = {
 		[EVC_JSON_STRING] = "a string",
 		[EVC_JSON_INTEGER] = "an integer",
+		[EVC_JSON_BOOLEAN] = "true or false",
+		[EVC_JSON_ARRAY] = "an array",
 		[EVC_JSON_OBJECT] = "an object"
 	};
 
@@ -154,6 +160,8 @@ evc_json_members(const evc_json *object, const char *what,
 		if (i == nfields)
 			return evc_fail(err, EVC_FILE_FORMAT,
 							"%s has a member that this release does not know", what);
+		if (json_is_null(value) && !fields[i].required)
+			continue;
 		if (!is_kind(value, fields[i].kind))
 			return evc_fail(err, EVC_FILE_FORMAT, "\"%s\" of %s is not %s",
 							fields[i].name, what, kind_name(fields[i].kind));
@@ -179,6 +187,25 @@ evc_json_each(const evc_json *object, evc_json_visitor visitor, void *arg,
 	json_object_foreach((json_t *) object, name, value)
 	{
 		evc_code	code = visitor(name, value, arg, err);
+
+		if (code != EVC_OK)
+			return code;
+	}
+	return EVC_OK;
+}
+
+evc_code
+evc_json_elements(const evc_json *array, const char *what, evc_json_kind kind,
+				  evc_json_reader visitor, void *arg, evc_err *err)
+{
+	size_t		i;
+	json_t	   *value;
+
+	json_array_foreach((json_t *) array, i, value)
+	{
+		evc_code	code = is_kind(value, kind) ? visitor(value, arg, err) :
+			evc_fail(err, EVC_FILE_FORMAT, "an element of %s is not %s", what,
+					 kind_name(kind));
 
 		if (code != EVC_OK)
 			return code;

@@ -17,6 +17,8 @@ typedef enum evc_json_kind
 {
 	EVC_JSON_STRING,
 	EVC_JSON_INTEGER,
+	EVC_JSON_BOOLEAN,
+	EVC_JSON_ARRAY,
 	EVC_JSON_OBJECT
 } evc_json_kind;
 
@@ -33,7 +35,10 @@ typedef struct evc_json_limits
 	size_t		depth;			/* objects and arrays inside each other */
 } evc_json_limits;
 
-/* Called with the whole document, and by evc_json_each with each member. */
+/*
+ * Called with the whole document, by evc_json_elements with each element, and
+ * by evc_json_each with each member.
+ */
 typedef evc_code (*evc_json_reader) (const evc_json *value, void *arg, evc_err *err);
 typedef evc_code (*evc_json_visitor) (const char *name, const evc_json *value,
 									  void *arg, evc_err *err);
@@ -50,7 +55,7 @@ EVC_MUST_USE extern evc_code evc_json_read(const char *text, size_t len,
 
 /*
  * Fill values[i] with the member fields[i], NULL when it is optional and
- * absent.  Refuses members that are not in the table, of another kind, or
+ * absent or null.  Refuses members that are not in the table, of another kind, or
  * required and absent.  "what" names the object in messages.
  */
 EVC_MUST_USE extern evc_code evc_json_members(const evc_json *object, const char *what,
@@ -61,6 +66,12 @@ EVC_MUST_USE extern evc_code evc_json_members(const evc_json *object, const char
 EVC_MUST_USE extern evc_code evc_json_each(const evc_json *object,
 										   evc_json_visitor visitor, void *arg,
 										   evc_err *err);
+
+/* Visit the elements of an array, all of which must be of the kind. */
+EVC_MUST_USE extern evc_code evc_json_elements(const evc_json *array, const char *what,
+											   evc_json_kind kind,
+											   evc_json_reader visitor, void *arg,
+											   evc_err *err);
 
 /* Number of members of an object. */
 extern size_t evc_json_size(const evc_json *object);

@@ -106,15 +106,15 @@ none(q{proname ~ '^(enc_bytea|enc_context)' AND proname !~ 'typanalyze|support'
 	'functions of the type are IMMUTABLE, PARALLEL SAFE');
 none(q{proname ~ '^((try_)?decrypt|encrypt|search_terms|enc_info)' AND proname <> 'encrypt_trigger' AND procost < 30},
 	'functions that use a key have a COST');
-none(q{proname ~ '_key$' AND (provolatile, proparallel) <> ('v', 'u')}, 'administration is VOLATILE, PARALLEL UNSAFE');
-none(q{(proname ~ '_key$|guard') AND has_function_privilege('app', oid, 'EXECUTE')},
+none(q{proname ~ '_key(ring)?$' AND (provolatile, proparallel) <> ('v', 'u')}, 'administration is VOLATILE, PARALLEL UNSAFE');
+none(q{(proname ~ '_key(ring)?$|guard') AND has_function_privilege('app', oid, 'EXECUTE')},
 	'EXECUTE on administration and guards is not for PUBLIC');
-none(q{NOT (proname ~ '_key$|guard') AND NOT has_function_privilege('app', oid, 'EXECUTE')},
+none(q{NOT (proname ~ '_key(ring)?$|guard') AND NOT has_function_privilege('app', oid, 'EXECUTE')},
 	'EXECUTE on everything else is');
 none(q{proname = 'encrypt' AND pronargs = 3}, q{there is no three-argument encrypt to take pgcrypto's calls});
-none(q{pronargdefaults > 0 AND proname !~ '_key$'}, 'a context is never a default');
+none(q{pronargdefaults > 0 AND proname !~ '_key(ring)?$'}, 'a context is never a default');
 
-is(sql($node, q{SELECT count(*) >= 5 FROM pg_proc WHERE pronamespace = 'envcrypt'::regnamespace AND proname ~ '_key$'}),
+is(sql($node, q{SELECT count(*) >= 5 FROM pg_proc WHERE pronamespace = 'envcrypt'::regnamespace AND proname ~ '_key(ring)?$'}),
 	't', 'administration functions were found');
 is(sql($node, q{SELECT string_agg(t.relname, ',') FROM pg_class t WHERE relnamespace = 'envcrypt'::regnamespace
 		AND relkind = 'r' AND has_any_column_privilege('app', oid, 'SELECT, INSERT, UPDATE, REFERENCES')}),
