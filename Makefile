@@ -11,7 +11,7 @@ KMS_OBJS = src/kms/json.o src/kms/securefile.o src/kms/keyfile.o src/kms/local.o
 GLUE_OBJS = src/envcrypt.o src/guc.o src/errors.o src/enc_bytea.o src/analyze.o \
 	src/catalog.o src/keytables.o src/keyadmin.o src/grants.o src/keycache.o src/keyxact.o src/localkeys.o \
 	src/text.o src/typed.o src/seal.o src/open.o src/info.o src/encrypt_trigger.o \
-	src/guard.o src/support.o src/keyexport.o src/keyimport.o src/exportread.o src/unique.o
+	src/guard.o src/support.o src/keyexport.o src/keyimport.o src/exportread.o src/unique.o src/check.o
 OBJS = $(GLUE_OBJS) $(CORE_OBJS) $(KMS_OBJS)
 
 CLI = src/cli/envcrypt

@@ -32,7 +32,7 @@ SELECT p.proname AS function, pg_get_function_identity_arguments(p.oid) AS argum
 	   has_function_privilege('regress_envcrypt_fn_none', p.oid, 'EXECUTE') AS public
 FROM pg_proc p
 WHERE p.pronamespace = 'envcrypt'::regnamespace
-  AND p.proname !~ '^(enc_bytea|guard_|key_table_guard)'
+  AND p.proname !~ '^(enc_bytea|guard_|key_table_guard|check_|key_file_status|wrap_problems|may_be_random)'
 ORDER BY 1, 2;
 SELECT count(*) AS "without a comment" FROM pg_proc
 WHERE pronamespace = 'envcrypt'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL

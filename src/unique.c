@@ -34,6 +34,8 @@
 
 #include "envcrypt.h"
 
+PG_FUNCTION_INFO_V1(envcrypt_may_be_random);
+
 /*
  * Whether values of the type may be randomized: it is enc_bytea without the
  * modifier, or a domain, array or row of such.
@@ -67,6 +69,13 @@ may_be_random(Oid type, int32 typmod)
 	}
 	ReleaseTupleDesc(desc);
 	return found;
+}
+
+/* For check(): what was made while no guard was there. */
+Datum
+envcrypt_may_be_random(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(may_be_random(PG_GETARG_OID(0), PG_GETARG_INT32(1)));
 }
 
 /* column is NULL for an expression */

@@ -17,6 +17,7 @@ extern int	cli_keygen(int argc, char **argv);
 extern int	cli_inspect(int argc, char **argv);
 extern int	cli_keyring(int argc, char **argv);
 extern int	cli_decrypt(int argc, char **argv);
+extern int	cli_check(int argc, char **argv);	/* its statuses are its own */
 
 /* What --help prints behind them. */
 extern const char cli_keyring_help[];

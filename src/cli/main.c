@@ -1,7 +1,8 @@
 /*
  * main.c
  *	  The envcrypt command-line tool: makes and checks the local key file,
- *	  checks exports of keys, and opens dumps.  Needs no server.
+ *	  checks exports of keys, and opens dumps, which needs no server; and tells
+ *	  what envcrypt.check() finds, which does.
  *
  * docs/man/envcrypt.1 is its manual.
  */
@@ -27,6 +28,8 @@ static const char help[] =
 "  envcrypt inspect -                          the same, read from standard input\n"
 "  envcrypt keyring verify EXPORT              open every wrap of an export of keys\n"
 "  envcrypt decrypt --keyring EXPORT ..        open the values of a dump or CSV\n"
+"  envcrypt check [--dbname CONNINFO].. [--psql PATH]\n"
+"                                              what is wrong in these databases\n"
 "  envcrypt COMMAND --help | --help | --version\n"
 "\n"
 "FILE defaults to ~/.envcrypt/root-keys.json of the current user, which for the\n"
@@ -38,7 +41,8 @@ static const char help[] =
 "  envcrypt keyring verify keyring.json\n"
 "  pg_dump -E UTF8 shop | envcrypt decrypt --keyring keyring.json > clear.sql\n"
 "\n"
-"The exit status is 0 on success, 1 on failure, 2 for a wrong command line.\n";
+"The exit status is 0 on success, 1 on failure, 2 for a wrong command line; of\n"
+"check 0 without findings, 1 with warnings, 2 with critical ones, 3 on failure.\n";
 
 static const struct
 {
@@ -49,7 +53,8 @@ static const struct
 	{"keygen", cli_keygen, help},
 	{"inspect", cli_inspect, help},
 	{"keyring", cli_keyring, cli_keyring_help},
-	{"decrypt", cli_decrypt, cli_decrypt_help}
+	{"decrypt", cli_decrypt, cli_decrypt_help},
+	{"check", cli_check, help}
 };
 
 int

@@ -89,7 +89,7 @@ sub none
 		'', $name);
 }
 
-none('prosecdef', 'no function is SECURITY DEFINER');
+none(q{prosecdef AND proname <> 'check'}, 'no function but check() is SECURITY DEFINER');
 none(q{prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c') AND proconfig IS NULL},
 	'every function is C or sets its search_path');
 none(q{obj_description(oid, 'pg_proc') IS NULL}, 'every function has a comment');
@@ -107,9 +107,10 @@ none(q{proname ~ '^(enc_bytea|enc_context)' AND proname !~ 'typanalyze|support'
 none(q{proname ~ '^((try_)?decrypt|encrypt|search_terms|enc_info)' AND proname <> 'encrypt_trigger' AND procost < 30},
 	'functions that use a key have a COST');
 none(q{proname ~ '_key(ring)?$' AND (provolatile, proparallel) <> ('v', 'u')}, 'administration is VOLATILE, PARALLEL UNSAFE');
-none(q{(proname ~ '_key(ring)?$|guard') AND has_function_privilege('app', oid, 'EXECUTE')},
+my $PRIVATE = q{(proname ~ '_key(ring)?$|guard|^check|^(note_copy|key_file_status|wrap_problems|may_be_random)$')};
+none(qq{$PRIVATE AND has_function_privilege('app', oid, 'EXECUTE')},
 	'EXECUTE on administration and guards is not for PUBLIC');
-none(q{NOT (proname ~ '_key(ring)?$|guard') AND NOT has_function_privilege('app', oid, 'EXECUTE')},
+none(qq{NOT $PRIVATE AND NOT has_function_privilege('app', oid, 'EXECUTE')},
 	'EXECUTE on everything else is');
 none(q{proname = 'encrypt' AND pronargs = 3}, q{there is no three-argument encrypt to take pgcrypto's calls});
 none(q{pronargdefaults > 0 AND proname !~ '_key(ring)?$'}, 'a context is never a default');
