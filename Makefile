@@ -50,7 +50,7 @@ PG_CONFIG ?= pg_config
 # Targets that must work before a server is installed, and "check", whose name
 # PGXS takes for itself.  With one of them on the command line PGXS stays out;
 # the other goals on that line get a make of their own.
-HOUSE_GOALS = help setup check quickstart quickstart-stop
+HOUSE_GOALS = help setup check check-versions quickstart quickstart-stop
 ifneq ($(filter $(HOUSE_GOALS),$(MAKECMDGOALS)),)
 
 PGXS_GOALS = $(filter-out $(HOUSE_GOALS),$(MAKECMDGOALS))
@@ -68,6 +68,9 @@ setup:
 
 check:
 	@scripts/check $(TESTS)
+
+check-versions:
+	@scripts/check-versions $(VERSIONS) -- $(TESTS)
 
 quickstart:
 	@quickstart/run.sh
@@ -192,12 +195,13 @@ fuzzers: $(FUZZERS) $(subst /f_,/cov_,$(FUZZERS))
 fuzz: fuzzers
 	@FUZZ_CC='$(FUZZ_CC)' FUZZ_SECONDS='$(FUZZ_SECONDS)' scripts/fuzz $(FUZZERS)
 
-# ---- leave a running quickstart alone: it is quickstart-stop's to remove
+# ---- leave a running quickstart alone: it is quickstart-stop's to remove; and
+# the chroots of check-versions, which take minutes to make
 clean: clean-house
 .PHONY: clean-house
 clean-house:
 	rm -f $(CLI) $(CLI_OBJS)
-	rm -rf $(filter-out build/quickstart,$(wildcard build/*))
+	rm -rf $(filter-out build/quickstart build/versions,$(wildcard build/*))
 	@rmdir build 2>/dev/null || true
 
 # For scripts: print a variable's value.
@@ -213,6 +217,8 @@ endif
 ## make setup            install the packages "make check" needs
 ## make check            set up, build and run every test on private servers
 ##                       TESTS="NAME.." runs only those
+## make check-versions   the same on PostgreSQL 17 and 18, in chroots kept in
+##                       build/versions; needs root.  VERSIONS="17" runs one
 ## make installcheck     SQL and TAP tests on an installed envcrypt
 ## make unitcheck        C unit tests, no server
 ## make symcheck         check layers and symbols

@@ -101,7 +101,10 @@ SELECT count(*) FROM pg_event_trigger WHERE evtname LIKE 'envcrypt%';
 CREATE TABLE eguard_plain (id int PRIMARY KEY);
 DROP TABLE eguard_plain;
 CREATE SCHEMA envcrypt;
+-- from 18 on, with a context that has a line of the script
+\set SHOW_CONTEXT never
 CREATE EXTENSION envcrypt;
+\set SHOW_CONTEXT errors
 DROP SCHEMA envcrypt;
 CREATE EXTENSION envcrypt;
 BEGIN;

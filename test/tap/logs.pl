@@ -70,6 +70,7 @@ sub provoke
 	return ($log, $err);
 }
 
+my $forced = $node->can('pg_version') && $node->pg_version >= 16 ? 'debug_parallel_query' : 'force_parallel_mode';
 my @cases = (
 	[ '22P03', q{SELECT 'CANARY'::enc_bytea} ],
 	[ '22P03', q{SELECT '\xec01CANARY'::enc_bytea} ],
@@ -132,10 +133,10 @@ my @cases = (
 	[ '42704', q{CREATE TABLE x AS SELECT encrypt('CANARY', 'log-none')} ],
 	[ '22000', q{BEGIN; DECLARE c CURSOR FOR SELECT decrypt(b, 'CANARY') FROM t; FETCH c; COMMIT} ],
 	# from parallel workers the leader raises the error again
-	[ '42704', q{SET force_parallel_mode = on; SELECT encrypt('CANARY', 'log-none')} ],
+	[ '42704', qq{SET $forced = on; SELECT encrypt('CANARY', 'log-none')} ],
 	[ '22000', q{SELECT decrypt(b, 'CANARY') FROM t} ],
 	[ '22023', q{SELECT decrypt_as(encrypt('CANARY', 'log-pii'), NULL::date)} ],
-	[ '42704', q{SELECT seal_sql('CANARY'); RESET force_parallel_mode} ]);
+	[ '42704', qq{SELECT seal_sql('CANARY'); RESET $forced} ]);
 
 my ($log, $client) = provoke($node, 'default logging', \@cases);
 unlike($log, qr/canary/i, 'no canary in the log');
