@@ -50,7 +50,7 @@ PG_CONFIG ?= pg_config
 # Targets that must work before a server is installed, and "check", whose name
 # PGXS takes for itself.  With one of them on the command line PGXS stays out;
 # the other goals on that line get a make of their own.
-HOUSE_GOALS = help setup check check-versions quickstart quickstart-stop
+HOUSE_GOALS = help setup check check-drivers check-versions quickstart quickstart-stop
 ifneq ($(filter $(HOUSE_GOALS),$(MAKECMDGOALS)),)
 
 PGXS_GOALS = $(filter-out $(HOUSE_GOALS),$(MAKECMDGOALS))
@@ -68,6 +68,9 @@ setup:
 
 check:
 	@scripts/check $(TESTS)
+
+check-drivers:
+	@scripts/check-drivers $(TESTS)
 
 check-versions:
 	@scripts/check-versions $(VERSIONS) -- $(TESTS)
@@ -219,6 +222,7 @@ endif
 ##                       TESTS="NAME.." runs only those
 ## make check-versions   the same on PostgreSQL 17 and 18, in chroots kept in
 ##                       build/versions; needs root.  VERSIONS="17" runs one
+## make check-drivers    run the recipes of docs/orm.md by their drivers; fetches these
 ## make installcheck     SQL and TAP tests on an installed envcrypt
 ## make unitcheck        C unit tests, no server
 ## make symcheck         check layers and symbols
