@@ -113,7 +113,7 @@ envcrypt_key_file_status(PG_FUNCTION_ARGS)
 /* A wrap to be tried: all that takes, read before the key file is opened. */
 typedef struct Trial
 {
-	const char *name;			/* of the root key, after "local:"; or NULL */
+	const char *root_key;
 	char		label[EVC_NAME_MAX + 1];
 	VersionRow	version;
 	bytea	   *wrapped;		/* NULL when the row has gone meanwhile */
@@ -132,7 +132,7 @@ read_trial(Trial *t, bytea *kvid, const char *root_key)
 		!envcrypt_read_key(t->version.key, &key))
 		return;
 	strlcpy(t->label, key.label, sizeof(t->label));
-	t->name = envcrypt_local_name(root_key);
+	t->root_key = root_key;
 	foreach(lc, envcrypt_read_wraps(t->version.kvid))
 	{
 		WrapRow    *w = lfirst(lc);
@@ -146,24 +146,15 @@ read_trial(Trial *t, bytea *kvid, const char *root_key)
 static void
 try_wrap(const evc_keyfile *kf, Trial *t)
 {
-	evc_binding b = {.algorithm = t->version.algorithm};
-	uint8		commitment[EVC_COMMITMENT_BYTES];
+	evc_binding b = evc_binding_of(t->version.algorithm, t->version.kvid, t->label);
 	evc_key		secret;
 
-	if (t->name == NULL)
-		t->rc = evc_fail(&t->err, EVC_NO_ROOT_KEY, "this release reaches no endpoint but \"local\"");
-	if (t->wrapped == NULL || t->name == NULL)
+	if (t->wrapped == NULL)
 		return;
-	memcpy(b.kvid, t->version.kvid, EVC_KVID_BYTES);
-	b.label.data = (const uint8 *) t->label;
-	b.label.len = strlen(t->label);
-	t->rc = evc_local_unwrap(kf, t->name, &b, (const uint8 *) VARDATA_ANY(t->wrapped),
-							 VARSIZE_ANY_EXHDR(t->wrapped), &secret, &t->err);
+	t->rc = evc_local_secret(kf, t->root_key, &b, (const uint8 *) VARDATA_ANY(t->wrapped),
+							 VARSIZE_ANY_EXHDR(t->wrapped), t->version.commitment, &secret, &t->err);
 	if (t->rc == EVC_OK)
-		t->rc = evc_commitment(t->version.algorithm, t->version.kvid, &secret, commitment, &t->err);
-	if (t->rc == EVC_OK && !evc_equal(commitment, t->version.commitment, sizeof(commitment)))
-		t->rc = evc_fail(&t->err, EVC_BAD_COMMITMENT, "the secret is not the one the key tables name");
-	evc_wipe(&secret, sizeof(secret));
+		evc_wipe(&secret, sizeof(secret));
 }
 
 static Trial *

@@ -277,7 +277,7 @@ read_wrap(const char *name, const JsonbValue *value, void *arg)
 
 	members(value, what, fields, NFIELDS, got);
 	w->root_key = root_key_of(pstrdup(name), what, "root key");
-	local = envcrypt_local_name(name) != NULL;
+	local = evc_local_name(name) != NULL;
 	w->wrapped = hex_of(&got[WRAPPED], local ? EVC_LOCAL_WRAP_BYTES : 1,
 						local ? EVC_LOCAL_WRAP_BYTES : MAX_WRAP_BYTES, &w->len, what, "wrapped");
 	w->verified = got[VERIFIED].type != jbvNull;

@@ -96,7 +96,7 @@ algorithm_arg(FunctionCallInfo fcinfo, int n)
 static void
 check_root_key(const char *root_key)
 {
-	const char *name = envcrypt_local_name(root_key);
+	const char *name = evc_local_name(root_key);
 
 	if (name == NULL)
 		ereport(ERROR,
@@ -188,7 +188,7 @@ static evc_code
 wrap_and_prove(const evc_keyfile *kf, const char *root_key, const evc_binding *b,
 			   const evc_key *secret, uint8 *out, evc_err *err)
 {
-	const char *name = envcrypt_local_name(root_key);
+	const char *name = evc_local_name(root_key);
 	evc_key		opened;
 	evc_code	rc = evc_local_wrap(kf, name, b, secret, out, err);
 
@@ -205,14 +205,11 @@ wrap_and_prove(const evc_keyfile *kf, const char *root_key, const evc_binding *b
 static evc_code
 make_secret(const KeySpec *spec, const evc_keyfile *kf, NewVersion *made, evc_err *err)
 {
-	evc_binding b = {.algorithm = spec->algorithm};
+	evc_binding b = evc_binding_of(spec->algorithm, made->kvid, spec->label);
 	evc_key		secret;
 	evc_code	rc;
 	ListCell   *lc;
 
-	memcpy(b.kvid, made->kvid, EVC_KVID_BYTES);
-	b.label.data = (const uint8 *) spec->label;
-	b.label.len = strlen(spec->label);
 	rc = evc_random(&secret, sizeof(secret), err);
 	if (rc == EVC_OK)
 		rc = evc_commitment(spec->algorithm, made->kvid, &secret, made->commitment, err);

@@ -241,34 +241,15 @@ require_state(const CachedVersion *v, bool sealing)
 static evc_code
 unwrap(const CachedVersion *v, const WrapRow *w, evc_key *secret, evc_err *err)
 {
-	const char *name = envcrypt_local_name(w->root_key);
-	evc_binding b = {.algorithm = v->row.algorithm};
+	evc_binding b = evc_binding_of(v->row.algorithm, v->kvid, v->key->row.label);
 	evc_keyfile *kf;
-	evc_code	rc;
+	evc_code	rc = envcrypt_local_open(&kf, err);
 
-	if (name == NULL)
-		return evc_fail(err, EVC_NO_ROOT_KEY, "this release reaches no endpoint but \"local\"");
-	memcpy(b.kvid, v->kvid, EVC_KVID_BYTES);
-	b.label.data = (const uint8 *) v->key->row.label;
-	b.label.len = strlen(v->key->row.label);
-	rc = envcrypt_local_open(&kf, err);
 	if (rc != EVC_OK)
 		return rc;
-	rc = evc_local_unwrap(kf, name, &b, (const uint8 *) VARDATA_ANY(w->wrapped),
-						  VARSIZE_ANY_EXHDR(w->wrapped), secret, err);
+	rc = evc_local_secret(kf, w->root_key, &b, (const uint8 *) VARDATA_ANY(w->wrapped),
+						  VARSIZE_ANY_EXHDR(w->wrapped), v->row.commitment, secret, err);
 	evc_keyfile_free(kf);
-	return rc;
-}
-
-/* The secret must be the one the catalog is committed to. */
-static evc_code
-check_commitment(const CachedVersion *v, const evc_key *secret, evc_err *err)
-{
-	uint8		commitment[EVC_COMMITMENT_BYTES];
-	evc_code	rc = evc_commitment(v->row.algorithm, v->kvid, secret, commitment, err);
-
-	if (rc == EVC_OK && !evc_equal(commitment, v->row.commitment, sizeof(commitment)))
-		rc = evc_fail(err, EVC_BAD_COMMITMENT, "the secret is not the one the key tables name");
 	return rc;
 }
 
@@ -291,8 +272,6 @@ prepare(CachedVersion *v)
 	foreach(lc, wraps)
 	{
 		rc = unwrap(v, lfirst(lc), &secret, &err);
-		if (rc == EVC_OK)
-			rc = check_commitment(v, &secret, &err);
 		if (rc == EVC_OK)
 			rc = evc_version_init(&v->version, v->row.algorithm, v->kvid, &secret, &err);
 		evc_wipe(&secret, sizeof(secret));

@@ -110,28 +110,6 @@ compare_with_catalog(List *keys)
 
 /* ----- proof ----- */
 
-/* Open one wrap and hold its secret to the commitment.  Raises nothing. */
-static evc_code
-open_wrap(const evc_keyfile *kf, const ExportedKey *key, const ExportedVersion *v,
-		  const ExportedWrap *w, evc_err *err)
-{
-	evc_binding b = {.algorithm = key->algorithm};
-	uint8		commitment[EVC_COMMITMENT_BYTES];
-	evc_key		secret;
-	evc_code	rc;
-
-	memcpy(b.kvid, v->kvid, EVC_KVID_BYTES);
-	b.label.data = (const uint8 *) key->label;
-	b.label.len = strlen(key->label);
-	rc = evc_local_unwrap(kf, envcrypt_local_name(w->root_key), &b, w->wrapped, w->len, &secret, err);
-	if (rc == EVC_OK)
-		rc = evc_commitment(key->algorithm, v->kvid, &secret, commitment, err);
-	if (rc == EVC_OK && !evc_equal(commitment, v->commitment, sizeof(commitment)))
-		rc = evc_fail(err, EVC_BAD_COMMITMENT, "the secret does not fit the version's commitment");
-	evc_wipe(&secret, sizeof(secret));
-	return rc;
-}
-
 /*
  * Raises nothing: the key file is open.  A root key that is not in it is no
  * failure, since an export may arrive before the key file does.
@@ -139,17 +117,21 @@ open_wrap(const evc_keyfile *kf, const ExportedKey *key, const ExportedVersion *
 static evc_code
 prove_version(const evc_keyfile *kf, const ExportedKey *key, ExportedVersion *v, evc_err *err)
 {
+	evc_binding b = evc_binding_of(key->algorithm, v->kvid, key->label);
 	ListCell   *lc;
 
 	foreach(lc, v->wraps)
 	{
 		ExportedWrap *w = lfirst(lc);
+		evc_key		secret;
 		evc_code	rc;
 
-		if (w->present || envcrypt_local_name(w->root_key) == NULL)
+		if (w->present)
 			continue;
-		rc = open_wrap(kf, key, v, w, err);
+		rc = evc_local_secret(kf, w->root_key, &b, w->wrapped, w->len, v->commitment, &secret, err);
 		w->proven = rc == EVC_OK;
+		if (w->proven)
+			evc_wipe(&secret, sizeof(secret));
 		if (rc != EVC_OK && rc != EVC_NO_ROOT_KEY && rc != EVC_ROOT_KEY_DISABLED)
 			return rc;
 	}

@@ -14,22 +14,12 @@
 #include "guc.h"
 #include "localkeys.h"
 
-#define LOCAL_PREFIX "local:"
-
 typedef struct DirList
 {
 	evc_dir_id *ids;
 	size_t		n;
 	size_t		cap;
 } DirList;
-
-const char *
-envcrypt_local_name(const char *root_key)
-{
-	if (strncmp(root_key, LOCAL_PREFIX, strlen(LOCAL_PREFIX)) != 0)
-		return NULL;
-	return root_key + strlen(LOCAL_PREFIX);
-}
 
 /*
  * Directories are kept apart by identity, so that no link leads around it.

@@ -8,12 +8,6 @@
 #include "kms/local.h"
 
 /*
- * The part of ENDPOINT:KEY after "local:", or NULL when the endpoint is
- * another one.
- */
-extern const char *envcrypt_local_name(const char *root_key);
-
-/*
  * Open the key file named by envcrypt.local_key_file.  Raises nothing for
  * what is wrong with the file: that is in err.  The caller frees *kf and
  * raises nothing while it holds it.

@@ -11,6 +11,17 @@
 
 #define PAYLOAD_HEAD_BYTES	(EVC_PAYLOAD_BYTES - EVC_KEY_BYTES)
 
+evc_binding
+evc_binding_of(uint8_t algorithm, const uint8_t *kvid, const char *label)
+{
+	evc_binding b = {.algorithm = algorithm};
+
+	memcpy(b.kvid, kvid, EVC_KVID_BYTES);
+	b.label.data = (const uint8_t *) label;
+	b.label.len = strlen(label);
+	return b;
+}
+
 size_t
 evc_binding_bytes(const evc_binding *b, uint8_t *out)
 {

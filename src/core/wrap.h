@@ -25,6 +25,10 @@ typedef struct evc_binding
 	evc_bytes	label;			/* a valid name */
 } evc_binding;
 
+/* The binding of a version; label stays the caller's and is a valid name. */
+extern evc_binding evc_binding_of(uint8_t algorithm, const uint8_t *kvid,
+								  const char *label);
+
 /* Write B; returns its length.  out has EVC_BINDING_MAX bytes. */
 extern size_t evc_binding_bytes(const evc_binding *b, uint8_t *out);
 

@@ -25,7 +25,6 @@
 
 #define FORMAT			"envcrypt-keyring"
 #define FORMAT_VERSION	1
-#define LOCAL_PREFIX	"local:"
 #define HEX_KVID_BYTES	(2 * EVC_KVID_BYTES)
 
 /* A good export has seven levels, and what options may come to hold. */
@@ -444,23 +443,8 @@ evc_keyring_unwrap(const evc_keyring_entry *entry, const evc_keyring_wrap *wrap,
 {
 	const evc_keyring_key *key = entry->key;
 	const evc_keyring_version *v = entry->version;
-	evc_binding b = {.algorithm = key->algorithm};
-	uint8_t		commitment[EVC_COMMITMENT_BYTES];
-	evc_code	code;
+	evc_binding b = evc_binding_of(key->algorithm, v->kvid, key->label);
 
-	if (strncmp(wrap->root_key, LOCAL_PREFIX, strlen(LOCAL_PREFIX)) != 0)
-		return evc_fail(err, EVC_NO_ROOT_KEY, "this release opens wraps of local root keys only");
-	memcpy(b.kvid, v->kvid, EVC_KVID_BYTES);
-	b.label.data = (const uint8_t *) key->label;
-	b.label.len = strlen(key->label);
-	code = evc_local_unwrap(kf, wrap->root_key + strlen(LOCAL_PREFIX), &b,
-							wrap->wrapped, wrap->len, secret, err);
-	if (code != EVC_OK)
-		return code;
-	code = evc_commitment(key->algorithm, v->kvid, secret, commitment, err);
-	if (code == EVC_OK && !evc_equal(commitment, v->commitment, sizeof(commitment)))
-		code = evc_fail(err, EVC_BAD_COMMITMENT, "the secret does not fit the version's commitment");
-	if (code != EVC_OK)
-		evc_wipe(secret, sizeof(*secret));
-	return code;
+	return evc_local_secret(kf, wrap->root_key, &b, wrap->wrapped, wrap->len,
+							v->commitment, secret, err);
 }

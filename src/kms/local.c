@@ -170,3 +170,35 @@ evc_local_unwrap(const evc_keyfile *kf, const char *name, const evc_binding *b,
 	evc_siv_clear(&siv);
 	return code;
 }
+
+const char *
+evc_local_name(const char *root_key)
+{
+	static const char prefix[] = "local:";
+
+	if (strncmp(root_key, prefix, strlen(prefix)) != 0)
+		return NULL;
+	return root_key + strlen(prefix);
+}
+
+evc_code
+evc_local_secret(const evc_keyfile *kf, const char *root_key, const evc_binding *b,
+				 const uint8_t *wrap, size_t len, const uint8_t *commitment,
+				 evc_key *secret, evc_err *err)
+{
+	const char *name = evc_local_name(root_key);
+	uint8_t		found[EVC_COMMITMENT_BYTES];
+	evc_code	code;
+
+	if (name == NULL)
+		return evc_fail(err, EVC_NO_ROOT_KEY, "this release reaches no endpoint but \"local\"");
+	code = evc_local_unwrap(kf, name, b, wrap, len, secret, err);
+	if (code != EVC_OK)
+		return code;
+	code = evc_commitment(b->algorithm, b->kvid, secret, found, err);
+	if (code == EVC_OK && !evc_equal(found, commitment, sizeof(found)))
+		code = evc_fail(err, EVC_BAD_COMMITMENT, "the secret does not fit the version's commitment");
+	if (code != EVC_OK)
+		evc_wipe(secret, sizeof(*secret));
+	return code;
+}

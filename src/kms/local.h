@@ -48,4 +48,19 @@ EVC_MUST_USE extern evc_code evc_local_unwrap(const evc_keyfile *kf, const char 
 											  const uint8_t *wrap, size_t len,
 											  evc_key *secret, evc_err *err);
 
+/* The part of ENDPOINT:KEY after "local:", or NULL for another endpoint. */
+extern const char *evc_local_name(const char *root_key);
+
+/*
+ * The secret of b's version from its wrap under ROOT_KEY, held to the
+ * commitment.  On success the caller wipes it; on failure there is none.
+ * EVC_NO_ROOT_KEY for another endpoint than local, EVC_BAD_COMMITMENT, and
+ * what evc_local_unwrap() gives.
+ */
+EVC_MUST_USE extern evc_code evc_local_secret(const evc_keyfile *kf, const char *root_key,
+											  const evc_binding *b,
+											  const uint8_t *wrap, size_t len,
+											  const uint8_t *commitment,
+											  evc_key *secret, evc_err *err);
+
 #endif							/* EVC_LOCAL_H */
